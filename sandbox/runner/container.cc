@@ -1,0 +1,139 @@
+#include "sandbox/runner/container.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+
+#include "api/base/packet.h"
+#include "sandbox/runner/box_group.h"
+#include "sandbox/runner/command.h"
+#include "sandbox/runner/namespaces.h"
+#include "sandbox/runner/net_namespace.h"
+#include "sandbox/runner/privileges.h"
+#include "sandbox/runner/root.h"
+
+namespace isla::runner {
+namespace {
+
+[[noreturn]] void Fail(const Failure& failure) {
+  const std::string text = "isla-box: " + Message(failure.status) + "\n";
+  (void)!write(STDERR_FILENO, text.data(), text.size());
+  _exit(failure.exit);
+}
+
+/// Whoever started us may have died before we asked to die with it.
+bool IsAlone(int socket) {
+  pollfd other = {socket, 0, 0};
+  return poll(&other, 1, 0) == 1 && (other.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+Status Ids(const ContainerArgs& args, int socket) {
+  if (!args.request.namespaces.user) return OkStatus();
+  if (!args.wait_for_ids) return MapOwnId(args.uid, args.gid, args.request.map_root);
+  char go = 0;
+  ssize_t got = 0;
+  do {
+    got = recv(socket, &go, 1, 0);
+  } while (got < 0 && errno == EINTR);
+  return got == 1 ? OkStatus() : Error(Code::kUnavailable, "isla-box ended");
+}
+
+Status Build(const ContainerArgs& args, int socket) {
+  const Request& request = args.request;
+  RETURN_IF_ERROR(EnterGroup(request.group, args.enter_unified));
+  // First, as it takes longest: it needs no ids.
+  NetNamespace net;
+  if (request.namespaces.net) RETURN_IF_ERROR(net.Begin());
+  RETURN_IF_ERROR(Ids(args, socket));
+  // Whose root is the group that we are in now.
+  if (request.namespaces.cgroup && request.group.any() && unshare(CLONE_NEWCGROUP) != 0) return FromErrno(errno, "make a cgroup namespace");
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  if (!request.hostname.empty() && sethostname(request.hostname.data(), request.hostname.size()) != 0) return FromErrno(errno, "set the host name");
+  if (request.namespaces.mount) RETURN_IF_ERROR(BuildRoot(request, args.granted));
+  // Here, where the network namespace is waited for anyhow: it needs the capabilities that we have, not those that there could be.
+  RETURN_IF_ERROR(BoundPrivileges());
+  if (request.namespaces.net) RETURN_IF_ERROR(net.Enter());
+  if (!request.folder.empty() && chdir(request.folder.c_str()) != 0) return NoFolder(request.folder, errno);
+  RETURN_IF_ERROR(ConfineSelf(request));
+  // Changes of ids and capabilities take it back, so it comes last.
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return FromErrno(errno, "die with isla-box");
+  if (IsAlone(socket)) return Error(Code::kUnavailable, "isla-box ended");
+  if (!request.namespaces.pid) prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+  return OkStatus();
+}
+
+bool Tell(int socket, const Started& started) {
+  const StartedMessage body = {started.pid, started.wait_killable ? 1u : 0u};
+  return SendPacket(socket, std::string_view(reinterpret_cast<const char*>(&body), sizeof body), started.listener.get()) ==
+         static_cast<ssize_t>(sizeof body);
+}
+
+/// Whoever waits for the end of the command's output must not wait for us.
+void LetGoOfStreams() {
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (int fd = 0; fd <= STDERR_FILENO; ++fd) {
+    if (null.valid()) dup2(null.get(), fd);
+    else close(fd);
+  }
+}
+
+/// Reaps; the exit status once the command is among them. That it is stopped is told outside.
+int Reap(pid_t command, int socket) {
+  int status = 0, exit = -1;
+  for (pid_t pid = 0; (pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0;) {
+    if (pid == command && WIFSTOPPED(status)) {
+      // A group from outside has no number here: 0.
+      const StoppedMessage message = {getpgid(command) == getpgrp() ? 1u : 0u};
+      (void)!send(socket, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } else if (pid == command) {
+      exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+  }
+  return exit;
+}
+
+[[noreturn]] void StayFirst(const ContainerArgs& args, pid_t command, int socket) {
+  sigset_t all;
+  sigemptyset(&all);
+  sigaddset(&all, SIGCHLD);
+  sigaddset(&all, ContinueSignal());
+  for (const int signal : kForwarded) sigaddset(&all, signal);
+  for (;;) {
+    if (const int exit = Reap(command, socket); exit >= 0) _exit(exit);
+    siginfo_t info{};
+    const int signal = sigwaitinfo(&all, &info);
+    if (signal <= 0 || signal == SIGCHLD) continue;
+    // What a terminal sends comes to us, too; to the command only if it isn't in another session.
+    const bool keyboard = info.si_code == SI_KERNEL && args.request.new_session;
+    // From outside only: what the container's processes send us is none of the command's business.
+    const bool outside = info.si_code <= 0 && info.si_pid == args.outside;
+    if (keyboard || outside) kill(command, signal == ContinueSignal() ? SIGCONT : signal);
+  }
+}
+
+}  // namespace
+
+void ContainerMain(const ContainerArgs& args, UniqueFd socket) {
+  if (const Status status = Build(args, socket.get()); !status.ok()) Fail({status});
+  Started started;
+  const Failure failure = StartCommand(args.request, args.plan, {.confine = false, .die_with_caller = !args.request.namespaces.pid}, started);
+  if (!failure.ok()) Fail(failure);
+  for (const std::string& path : started.missing) std::fprintf(stderr, "isla-box: note: '%s' isn't there, so it can't be reached if it comes later\n", path.c_str());
+  // If isla-box is gone we are killed in a moment.
+  (void)Tell(socket.get(), started);
+  const pid_t command = started.pid;
+  started.listener.Reset();
+  LetGoOfStreams();
+  StayFirst(args, command, socket.get());
+}
+
+}  // namespace isla::runner

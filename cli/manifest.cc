@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "api/base/json_mistake.h"
 #include "api/base/unique_fd.h"
 
 namespace isla::cli {
@@ -15,13 +16,10 @@ namespace {
 constexpr size_t kMaxFileBytes = size_t{64} << 20;
 constexpr size_t kMaxDepth = 64;
 
-/// "line 3:5: what" of `file` as "error parsing file:3:5: what".
 Status ParseError(const Status& status, const std::string& file) {
-  std::string text = Message(status);
-  if (text.starts_with("line "))
-    text = file + ":" + text.substr(5);
-  else
-    text = file + ": " + text;
+  const std::optional<json::Mistake> mistake = json::MistakeOf(status);
+  const std::string text = mistake ? fmt::format("{}:{}:{}: {}", file, mistake->position.line, mistake->position.column, mistake->what)
+                                   : fmt::format("{}: {}", file, Message(status));
   const bool yaml = file.ends_with(".yaml") || file.ends_with(".yml");
   return Errorf(Code::kInvalidArgument, "error parsing {}{}", text,
                 yaml ? " (isla reads JSON; kubectl can turn YAML into it)" : "");

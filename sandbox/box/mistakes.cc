@@ -2,25 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include "api/base/json_mistake.h"
 
 namespace isla::sandbox {
 namespace {
 
 std::string Shown(const std::string& path) { return path == "-" ? "<stdin>" : path; }
-
-bool TakeNumber(std::string_view& text, uint32_t& out) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (error != std::errc()) return false;
-  text.remove_prefix(static_cast<size_t>(end - text.data()));
-  return true;
-}
-
-bool Take(std::string_view& text, std::string_view what) {
-  if (!text.starts_with(what)) return false;
-  text.remove_prefix(what.size());
-  return true;
-}
 
 }  // namespace
 
@@ -28,16 +15,12 @@ FieldErrors MistakesOf(const Status& status) {
   if (status.ok()) return {};
   FieldErrors out = FieldErrorsOf(status);
   if (!out.empty()) return out;
-  // As json::Parse says it.
-  const std::string text = Message(status);
-  std::string_view rest = text;
-  uint32_t line = 0, column = 0;
-  if (!Take(rest, "line ") || !TakeNumber(rest, line) || !Take(rest, ":") || !TakeNumber(rest, column) || !Take(rest, ": ")) return out;
+  const std::optional<json::Mistake> broken = json::MistakeOf(status);
+  if (!broken) return out;
   FieldError mistake;
   mistake.reason = "FieldValueInvalid";
-  mistake.detail = rest;
-  mistake.position.line = line;
-  mistake.position.column = column;
+  mistake.detail = broken->what;
+  mistake.position = broken->position;
   out.push_back(std::move(mistake));
   return out;
 }

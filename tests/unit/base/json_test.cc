@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "api/base/json_mistake.h"
+
 namespace isla::json {
 namespace {
 
@@ -122,6 +124,20 @@ TEST(Json, BrokenTextSaysWhereAndWhatWasExpected) {
       {"[\"a\tb\"]", "line 1:4: control character 0x09 in a string (expected \\u0009)"},
   };
   for (const auto& [text, error] : kCases) EXPECT_EQ(ErrorOf(text), error) << text;
+}
+
+TEST(Json, AMistakeIsTakenOutOfAStatusWithItsPlace) {
+  const auto broken = MistakeOf(Parse("{\n  \"a\": tru}").status());
+  ASSERT_TRUE(broken);
+  EXPECT_EQ(broken->position.line, 2u);
+  EXPECT_GT(broken->position.column, 1u);
+  EXPECT_EQ(broken->what.find("line"), std::string::npos) << broken->what;
+  EXPECT_FALSE(broken->what.empty());
+
+  EXPECT_FALSE(MistakeOf(OkStatus()));
+  for (const char* other : {"no such file", "line", "line 3", "line 3:", "line 3:4", "line x:4: y", "line 3:4 y", "line 99999999999:4: y"}) {
+    EXPECT_FALSE(MistakeOf(Errorf(Code::kInvalidArgument, "{}", other))) << other;
+  }
 }
 
 TEST(Json, DuplicateMembersAreRefusedWithTheirPath) {

@@ -37,13 +37,13 @@ void Context::Trace(int level, const std::string& line) {
 int Context::Fail(const Status& status) {
   io_.Flush();
   io_.Err(ErrorText(status, server_));
-  return 1;
+  return FailureCode(options_.command);
 }
 
 int Context::FailText(std::string_view text) {
   io_.Flush();
   io_.Err(fmt::format("error: {}\n", text));
-  return 1;
+  return FailureCode(options_.command);
 }
 
 }  // namespace isla::cli

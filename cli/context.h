@@ -31,9 +31,9 @@ class Context {
 
   void Print(std::string_view text) { io_.Out(text); }
   void Complain(std::string_view text) { io_.Err(text); }
-  /// Prints the error and returns the exit code 1.
+  /// Prints the error and returns the command's FailureCode().
   int Fail(const Status& status);
-  /// "error: <text>" and 1.
+  /// "error: <text>", and the same.
   int FailText(std::string_view text);
 
  private:

@@ -396,8 +396,7 @@ std::optional<Options> Parse(const Names& args, const Names& rest, Stop& stop) {
     return std::nullopt;
   }
   options.command = left[0];
-  // Else it would be taken for the command's own status.
-  if (options.command == "run") stop.code = kRunFailed;
+  stop.code = FailureCode(options.command);
   if (std::find(left.begin(), left.end(), "--dry-run") != left.end()) {
     stop.err =
         "error: --dry-run flag without a value was specified. A value must be set: \"none\", "
@@ -440,6 +439,11 @@ std::vector<std::string> FlagNames(const std::string& command) {
   Names out = LongFlags(*AppOf(command, options, raw));
   for (std::string& name : out) name = "--" + name;
   return out;
+}
+
+int FailureCode(std::string_view command) {
+  // Else it would be taken for the status of the command that is run.
+  return command == "run" ? kRunFailed : 1;
 }
 
 std::optional<Options> ParseCommandLine(const std::vector<std::string>& args, Io& io,

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "api/base/clock.h"
@@ -96,6 +97,9 @@ struct Options {
 
 /// The exit status of `run` for whatever failed that isn't its command: docker's. Any other of its own could be the command's.
 inline constexpr int kRunFailed = 125;
+
+/// The exit status of a command that failed: kRunFailed of `run`, 1 of any other, and of none ("").
+int FailureCode(std::string_view command);
 
 /// Parses the command line (without the program's name). Nothing: it was answered already (help, or
 /// an error on standard error), and `exit_code` is set.

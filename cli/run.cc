@@ -177,7 +177,7 @@ class Runner {
 
   int Run() {
     auto manifest = ManifestOf(context_);
-    if (!manifest.ok()) return Fail(manifest.status());
+    if (!manifest.ok()) return context_.Fail(manifest.status());
     const Options& options = context_.options();
     if (options.dry_run == DryRun::kClient) return Print(*manifest, "created (dry run)");
     const std::string query =
@@ -189,7 +189,7 @@ class Runner {
       context_.FailText("interrupted while the session was being created; 'isla get sessions' shows whether it was");
       return kExitInterrupted;
     }
-    if (!created.ok()) return Fail(created.status());
+    if (!created.ok()) return context_.Fail(created.status());
     if (options.dry_run == DryRun::kServer) return Print(*created, "created (server dry run)");
     if (options.run.detach) return Print(*created, "created");
     name_ = created->StringAt({"metadata", "name"});
@@ -201,12 +201,6 @@ class Runner {
   }
 
  private:
-  /// Whatever fails here must not be taken for the command's own status.
-  int Fail(const Status& status) {
-    context_.Fail(status);
-    return kRunFailed;
-  }
-
   int Print(const json::Value& object, std::string_view what) {
     const std::string& format = context_.options().output;
     if (format.empty()) {
@@ -216,7 +210,7 @@ class Runner {
       return 0;
     }
     const auto text = FormatObject(object, resource_, format);
-    if (!text.ok()) return Fail(text.status());
+    if (!text.ok()) return context_.Fail(text.status());
     context_.Print(*text);
     return 0;
   }
@@ -247,11 +241,8 @@ class Runner {
       status = watch.Next(kForever);
     }
     if (status.code() == Code::kCancelled) return Leave();
-    if (!status.ok()) return Fail(status);
-    if (watch.object() == nullptr) {
-      context_.FailText(path_ + " was deleted");
-      return kRunFailed;
-    }
+    if (!status.ok()) return context_.Fail(status);
+    if (watch.object() == nullptr) return context_.FailText(path_ + " was deleted");
     const Ending ending = EndingOf(*watch.object(), path_);
     context_.io().Flush();
     if (!ending.text.empty()) context_.Complain(Printable(ending.text) + "\n");
@@ -332,32 +323,21 @@ class Runner {
 int Run(Context& context) {
   const RunOptions& run = context.options().run;
   if (run.command.empty()) {
-    context.FailText(
+    return context.FailText(
         "a command is required: isla run [flags] -- COMMAND [args...]\nSee 'isla run -h' for help "
         "and examples");
-    return kRunFailed;
   }
   const std::string& format = context.options().output;
   if (const std::string bad = CheckFormat(format, {"json", "name", "yaml"}); !bad.empty()) {
-    context.FailText(bad);
-    return kRunFailed;
+    return context.FailText(bad);
   }
-  if (run.detach && run.remove) {
-    context.FailText("--rm and --detach cannot be specified together");
-    return kRunFailed;
-  }
+  if (run.detach && run.remove) return context.FailText("--rm and --detach cannot be specified together");
   if (!run.detach && context.options().dry_run == DryRun::kNone) context.io().CatchInterrupts();
   auto api = context.Api();
-  if (!api.ok()) {
-    context.Fail(api.status());
-    return kRunFailed;
-  }
+  if (!api.ok()) return context.Fail(api.status());
   auto resource = ResourceOfKind(**api, "isla/v1", "Session");
   if (resource.status().code() == Code::kCancelled) return kExitInterrupted;  // nothing was asked for
-  if (!resource.ok()) {
-    context.Fail(resource.status());
-    return kRunFailed;
-  }
+  if (!resource.ok()) return context.Fail(resource.status());
   return Runner(context, **api, std::move(resource).value()).Run();
 }
 

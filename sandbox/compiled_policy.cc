@@ -11,6 +11,7 @@
 #include "sandbox/bpf/compiler.h"
 #include "sandbox/bpf/evaluator.h"
 #include "sandbox/default_policy.h"
+#include "sandbox/names/syscalls.h"
 #include "sandbox/table/rule_table.h"
 
 namespace isla::sandbox {
@@ -73,6 +74,13 @@ Status ReadHead(const json::Value& head, CompiledPolicy& out) {
 }
 
 }  // namespace
+
+uint32_t CompiledPolicy::AnswerToExecve() const {
+  const auto number = SyscallNumber(arch, "execve");
+  if (!number) return SECCOMP_RET_ALLOW;
+  // Its arguments are pointers, of which rules see that they aren't null.
+  return RunProgram(filter, CallOn(arch, *number, {1, 1, 1})) & SECCOMP_RET_ACTION_FULL;
+}
 
 std::string CompiledPolicy::ToBytes() const {
   const std::string head = json::Serialize(HeadOf(*this));

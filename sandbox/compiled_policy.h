@@ -37,6 +37,9 @@ struct CompiledPolicy {
   /// Whether `filter` is to be loaded with a listener.
   bool NeedsSupervisor() const { return !notified.empty() || notifies_rest; }
 
+  /// SECCOMP_RET_*'s action for the call that starts a command: whether anything can be run under the policy.
+  uint32_t AnswerToExecve() const;
+
   /// Everything, with a checksum.
   std::string ToBytes() const;
   /// Checks all of it: both programs load, the table is sound and of this architecture and mode. INVALID_ARGUMENT;

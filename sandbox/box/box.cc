@@ -1,6 +1,7 @@
 #include "sandbox/box/box.h"
 
 #include <fmt/format.h>
+#include <linux/seccomp.h>
 
 #include <algorithm>
 
@@ -17,7 +18,6 @@
 #include "sandbox/box/options.h"
 #include "sandbox/box/run_command.h"
 #include "sandbox/box/test_table.h"
-#include "sandbox/bpf/evaluator.h"
 #include "sandbox/manifest/sandbox_policy.h"
 #include "sandbox/names/groups.h"
 #include "sandbox/names/syscalls.h"
@@ -125,10 +125,8 @@ class Box {
     return kFine;
   }
 
-  /// Its arguments are pointers, of which rules see that they aren't null.
   static bool StartsNothing(const CompiledPolicy& compiled) {
-    const auto number = SyscallNumber(compiled.arch, "execve");
-    const uint32_t answer = number ? RunProgram(compiled.filter, CallOn(compiled.arch, *number, {1, 1, 1})) & SECCOMP_RET_ACTION_FULL : SECCOMP_RET_ALLOW;
+    const uint32_t answer = compiled.AnswerToExecve();
     return answer == SECCOMP_RET_ERRNO || answer == SECCOMP_RET_KILL_PROCESS || answer == SECCOMP_RET_KILL_THREAD;
   }
 

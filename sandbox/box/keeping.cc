@@ -70,7 +70,7 @@ class Maker {
       return OkStatus();
     }
     const bool told = !flags_.cgroup.empty() && flags_.cgroup != "auto";
-    runner::GroupLimits limits = out_.limits;
+    ResourceLimits limits = out_.limits;
     limits.tasks += limits.tasks == 0 ? 0 : out_.own_tasks;
     StatusOr<runner::BoxGroup> group = runner::BoxGroup::Create({.unified = net && !out_.limits.any(), .programs = net, .limits = limits, .parent = told ? flags_.cgroup : ""});
     if (group.ok()) {

@@ -27,8 +27,8 @@
 namespace isla::sandbox {
 
 struct Keeping {
-  runner::GroupLimits asked;               // by flags, of the start and of reload
-  runner::GroupLimits limits;              // in force, as far as somebody keeps them: and by the policy, whichever is smaller
+  ResourceLimits asked;                    // by flags, of the start and of reload
+  ResourceLimits limits;                   // in force, as far as somebody keeps them: and by the policy, whichever is smaller
   std::optional<runner::BoxGroup> group;
   std::optional<cgroup_net::CgroupNet> net;  // with a group, if net_by is that
   runner::NetBy net_by = runner::NetBy::kNobody;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "api/base/json.h"
+#include "api/base/program_room.h"
 #include "api/base/status.h"
 #include "sandbox/policy/call.h"
 
@@ -117,7 +118,7 @@ struct AuditSection {
 
 struct ProgramSection {
   std::string source;  // Lua 5.4 text
-  uint32_t memory_bytes = 16u << 20;
+  uint32_t memory_bytes = kDefaultProgramBytes;
   std::chrono::microseconds time{10'000};  // for one call
   uint16_t on_error = 1;                   // errno
   friend bool operator==(const ProgramSection&, const ProgramSection&) = default;

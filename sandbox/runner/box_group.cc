@@ -81,7 +81,7 @@ bool IsOurs(const std::string& path) {
   return faccessat(AT_FDCWD, path.c_str(), W_OK | X_OK, AT_EACCESS) == 0 && faccessat(AT_FDCWD, (path + "/cgroup.procs").c_str(), W_OK, AT_EACCESS) == 0;
 }
 
-std::vector<const char*> ControllersFor(const GroupLimits& limits) {
+std::vector<const char*> ControllersFor(const sandbox::ResourceLimits& limits) {
   std::vector<const char*> out;
   if (limits.memory_bytes != 0) out.push_back("memory");
   if (limits.cpu_millis != 0) out.push_back("cpu");

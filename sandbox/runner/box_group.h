@@ -24,13 +24,11 @@
 
 namespace isla::runner {
 
-using GroupLimits = sandbox::ResourceLimits;
-
 struct GroupOptions {
-  bool unified = false;    // there must be one of v2
-  bool programs = false;   // of v2 whatever its controllers are, if there can be: for programs
-  GroupLimits limits;      // which controllers it should have; they aren't set yet
-  std::string parent;      // "": found as above
+  bool unified = false;            // there must be one of v2
+  bool programs = false;           // of v2 whatever its controllers are, if there can be: for programs
+  sandbox::ResourceLimits limits;  // which controllers it should have; they aren't set yet
+  std::string parent;              // "": found as above
 };
 
 class BoxGroup {

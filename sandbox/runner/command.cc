@@ -1,6 +1,7 @@
 #include "sandbox/runner/command.h"
 
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -12,8 +13,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "sandbox/bpf/evaluator.h"
-#include "sandbox/names/syscalls.h"
 #include "sandbox/runner/box_group.h"
 #include "sandbox/runner/privileges.h"
 #include "sandbox/runner/program_path.h"
@@ -109,14 +108,8 @@ void HoldToCpus(unsigned cpus) {
   (void)sched_setaffinity(0, sizeof set, &set);
 }
 
-/// What the policy's filter makes of the call that starts the command; its arguments are pointers, of which rules see that they aren't null.
-uint32_t VerdictOnExecve(const Request& request) {
-  const auto number = sandbox::SyscallNumber(sandbox::kNativeArch, "execve");
-  return number ? sandbox::RunProgram(request.policy.filter, sandbox::CallOn(sandbox::kNativeArch, *number, {1, 1, 1})) & SECCOMP_RET_ACTION_FULL : SECCOMP_RET_ALLOW;
-}
-
 std::string Explanation(const Request& request, int error) {
-  const uint32_t verdict = VerdictOnExecve(request);
+  const uint32_t verdict = request.policy.AnswerToExecve();
   if (verdict == SECCOMP_RET_ERRNO) {
     return " (the policy refuses execve, so nothing can be run under it: isla-box explain POLICY 'execve(\"/x\")' says by which rule)";
   }

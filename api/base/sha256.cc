@@ -6,6 +6,7 @@
 #include <array>
 
 #include "api/base/status.h"
+#include "api/base/uuid.h"
 
 namespace isla {
 
@@ -27,6 +28,12 @@ std::string Sha256::Hex() const {
   std::string out;
   for (const unsigned char byte : digest) fmt::format_to(std::back_inserter(out), "{:02x}", byte);
   return out;
+}
+
+std::string Sha256Hex(std::string_view bytes) {
+  Sha256 digest;
+  digest.Update(bytes);
+  return digest.Hex();
 }
 
 }  // namespace isla

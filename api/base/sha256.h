@@ -1,4 +1,5 @@
-// SHA-256 of bytes that come piece by piece. Of bytes that are there at once: Sha256Hex in uuid.h.
+// SHA-256 of bytes that come piece by piece. Of bytes that are there at once: Sha256Hex in uuid.h. Both by libcrypto (sha256.cc), or without it in
+// programs that have sha256_lean.cc among their own sources.
 #pragma once
 
 #include <memory>

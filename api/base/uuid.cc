@@ -8,8 +8,6 @@
 #include <cerrno>
 #include <cstdint>
 
-#include "api/base/sha256.h"
-
 namespace isla {
 namespace {
 
@@ -91,12 +89,6 @@ bool IsUuid(std::string_view text) {
     if (dash ? c != '-' : !digit) return false;
   }
   return true;
-}
-
-std::string Sha256Hex(std::string_view bytes) {
-  Sha256 digest;
-  digest.Update(bytes);
-  return digest.Hex();
 }
 
 std::string RandomHex(size_t size_bytes, Random& random) {

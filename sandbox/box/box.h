@@ -37,6 +37,8 @@ class BoxIo {
   /// A file becomes these bytes at once or stays as it was, with the mode that it has; what a link leads to is written, not the link. Pipes and
   /// devices get the bytes; "-" is standard output.
   virtual Status Write(const std::string& path, std::string_view bytes) = 0;
+  /// What has an effect is done, memory is all that is left: a program may end here with this exit status, and doesn't come back then.
+  virtual void Leave(int) {}
 };
 
 /// `args` without the program's name. Returns the exit status.

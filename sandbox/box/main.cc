@@ -19,7 +19,15 @@ class ProcessIo : public isla::sandbox::BoxIo {
   isla::Status Write(const std::string& path, std::string_view bytes) override {
     return path == "-" ? isla::WriteAll(STDOUT_FILENO, bytes) : isla::sandbox::WriteOutput(path, bytes);
   }
-  bool failed() const { return failed_; }
+  void Leave(int code) override {
+#if defined(ISLA_LEAVE_AT_ONCE)
+    // Output is nobody's buffer. Going through the memory would bring pages back into a program that ends, while whoever started the command waits.
+    _exit(ExitOf(code));
+#else
+    (void)code;
+#endif
+  }
+  int ExitOf(int code) const { return failed_ && code == 0 ? 2 : code; }
 
  private:
   void Put(int fd, std::string_view text) { failed_ = !isla::WriteAll(fd, text).ok() || failed_; }
@@ -42,11 +50,6 @@ int main(int argc, char** argv) {
   OpenStandardStreams();
   ProcessIo io;
   const int code = isla::sandbox::BoxMain(std::vector<std::string>(argv + (argc > 0 ? 1 : 0), argv + argc), io);
-  const int exit = io.failed() && code == 0 ? 2 : code;
-#if defined(ISLA_LEAVE_AT_ONCE)
-  // What is left is memory, and output that nobody buffers: going through it would bring pages of a program back that ends, while whoever
-  // started the command waits.
-  _exit(exit);
-#endif
-  return exit;
+  io.Leave(code);
+  return io.ExitOf(code);
 }

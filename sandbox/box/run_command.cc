@@ -138,6 +138,11 @@ int RunCommand(const BoxOptions& options, BoxIo& io) {
   if (!outcome.error.empty()) io.Err(fmt::format("isla-box: {}\n", outcome.error));
   if (outcome.exit == 128 + SIGSYS) io.Err("isla-box: note: exit status 159 is SIGSYS: the command made a call that the policy, or isla's floor, kills for\n");
   if (const std::string oom = OomText(prepared->keeping, outcome.exit); !oom.empty()) io.Err(fmt::format("isla-box: {}\n", oom));
+  // What others see of this run goes: its socket, its control group.
+  control.reset();
+  prepared->keeping.net.reset();
+  prepared->keeping.group.reset();
+  io.Leave(outcome.exit);
   return outcome.exit;
 }
 

@@ -16,6 +16,7 @@
 #include "api/base/packet.h"
 #include "sandbox/runner/box_group.h"
 #include "sandbox/runner/command.h"
+#include "sandbox/runner/meanwhile.h"
 #include "sandbox/runner/namespaces.h"
 #include "sandbox/runner/net_namespace.h"
 #include "sandbox/runner/privileges.h"
@@ -36,37 +37,48 @@ bool IsAlone(int socket) {
   return poll(&other, 1, 0) == 1 && (other.revents & (POLLHUP | POLLERR)) != 0;
 }
 
-Status Ids(const ContainerArgs& args, int socket) {
+Status Ids(const ContainerArgs& args) {
   if (!args.request.namespaces.user) return OkStatus();
   if (!args.wait_for_ids) return MapOwnId(args.uid, args.gid, args.request.map_root);
   char go = 0;
   ssize_t got = 0;
   do {
-    got = recv(socket, &go, 1, 0);
+    got = recv(args.socket, &go, 1, 0);
   } while (got < 0 && errno == EINTR);
   return got == 1 ? OkStatus() : Error(Code::kUnavailable, "isla-box ended");
 }
 
-Status Build(const ContainerArgs& args, int socket) {
+/// All that a helper can do for us: namespaces but the network's are ours together.
+Status BuildInside(const void* shared) {
+  const ContainerArgs& args = *static_cast<const ContainerArgs*>(shared);
   const Request& request = args.request;
-  RETURN_IF_ERROR(EnterGroup(request.group, args.enter_unified));
-  // First, as it takes longest: it needs no ids.
-  NetNamespace net;
-  if (request.namespaces.net) RETURN_IF_ERROR(net.Begin());
-  RETURN_IF_ERROR(Ids(args, socket));
-  // Whose root is the group that we are in now.
-  if (request.namespaces.cgroup && request.group.any() && unshare(CLONE_NEWCGROUP) != 0) return FromErrno(errno, "make a cgroup namespace");
+  RETURN_IF_ERROR(Ids(args));
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (!request.hostname.empty() && sethostname(request.hostname.data(), request.hostname.size()) != 0) return FromErrno(errno, "set the host name");
-  if (request.namespaces.mount) RETURN_IF_ERROR(BuildRoot(request, args.granted));
-  // Here, where the network namespace is waited for anyhow: it needs the capabilities that we have, not those that there could be.
+  return request.namespaces.mount ? BuildRoot(request, args.granted) : OkStatus();
+}
+
+/// The network namespace is ours alone, takes longest and needs no ids.
+Status BuildWithNet(const ContainerArgs& args) {
+  Meanwhile inside(BuildInside, &args);
+  RETURN_IF_ERROR(inside.Begin());
+  const NetFailure failure = MakeNetNamespace();
+  RETURN_IF_ERROR(inside.Wait());
+  return failure.what == nullptr ? OkStatus() : FromErrno(failure.error, failure.what);
+}
+
+Status Build(const ContainerArgs& args) {
+  const Request& request = args.request;
+  RETURN_IF_ERROR(EnterGroup(request.group, args.enter_unified));
+  // Whose root is the group that we are in now.
+  if (request.namespaces.cgroup && request.group.any() && unshare(CLONE_NEWCGROUP) != 0) return FromErrno(errno, "make a cgroup namespace");
+  RETURN_IF_ERROR(request.namespaces.net ? BuildWithNet(args) : BuildInside(&args));
   RETURN_IF_ERROR(BoundPrivileges());
-  if (request.namespaces.net) RETURN_IF_ERROR(net.Enter());
   if (!request.folder.empty() && chdir(request.folder.c_str()) != 0) return NoFolder(request.folder, errno);
   RETURN_IF_ERROR(ConfineSelf(request));
   // Changes of ids and capabilities take it back, so it comes last.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return FromErrno(errno, "die with isla-box");
-  if (IsAlone(socket)) return Error(Code::kUnavailable, "isla-box ended");
+  if (IsAlone(args.socket)) return Error(Code::kUnavailable, "isla-box ended");
   if (!request.namespaces.pid) prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   return OkStatus();
 }
@@ -101,14 +113,14 @@ int Reap(pid_t command, int socket) {
   return exit;
 }
 
-[[noreturn]] void StayFirst(const ContainerArgs& args, pid_t command, int socket) {
+[[noreturn]] void StayFirst(const ContainerArgs& args, pid_t command) {
   sigset_t all;
   sigemptyset(&all);
   sigaddset(&all, SIGCHLD);
   sigaddset(&all, ContinueSignal());
   for (const int signal : kForwarded) sigaddset(&all, signal);
   for (;;) {
-    if (const int exit = Reap(command, socket); exit >= 0) _exit(exit);
+    if (const int exit = Reap(command, args.socket); exit >= 0) _exit(exit);
     siginfo_t info{};
     const int signal = sigwaitinfo(&all, &info);
     if (signal <= 0 || signal == SIGCHLD) continue;
@@ -122,18 +134,18 @@ int Reap(pid_t command, int socket) {
 
 }  // namespace
 
-void ContainerMain(const ContainerArgs& args, UniqueFd socket) {
-  if (const Status status = Build(args, socket.get()); !status.ok()) Fail({status});
+void ContainerMain(const ContainerArgs& args) {
+  if (const Status status = Build(args); !status.ok()) Fail({status});
   Started started;
   const Failure failure = StartCommand(args.request, args.plan, {.confine = false, .die_with_caller = !args.request.namespaces.pid}, started);
   if (!failure.ok()) Fail(failure);
   for (const std::string& path : started.missing) std::fprintf(stderr, "isla-box: note: '%s' isn't there, so it can't be reached if it comes later\n", path.c_str());
   // If isla-box is gone we are killed in a moment.
-  (void)Tell(socket.get(), started);
+  (void)Tell(args.socket, started);
   const pid_t command = started.pid;
   started.listener.Reset();
   LetGoOfStreams();
-  StayFirst(args, command, socket.get());
+  StayFirst(args, command);
 }
 
 }  // namespace isla::runner

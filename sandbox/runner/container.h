@@ -8,7 +8,6 @@
 
 #include <vector>
 
-#include "api/base/unique_fd.h"
 #include "sandbox/landlock/landlock.h"
 #include "sandbox/policy/sections.h"
 #include "sandbox/runner/request.h"
@@ -35,6 +34,7 @@ struct ContainerArgs {
   const Request& request;
   const landlock::Plan& plan;
   const std::vector<sandbox::ViewFile>& granted;  // files of the view
+  int socket = -1;            // to whoever stays outside, ours until we end
   bool wait_for_ids = false;  // for one byte from outside: the ids are mapped there
   uid_t uid = 0;              // as outside
   gid_t gid = 0;
@@ -43,6 +43,6 @@ struct ContainerArgs {
 };
 
 /// Runs in the new namespaces; ends with the command's exit status. kForwarded, ContinueSignal() and SIGCHLD are blocked.
-[[noreturn]] void ContainerMain(const ContainerArgs& args, UniqueFd socket);
+[[noreturn]] void ContainerMain(const ContainerArgs& args);
 
 }  // namespace isla::runner

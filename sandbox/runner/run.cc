@@ -154,13 +154,13 @@ class Runner {
     int sockets[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) return {FromErrno(errno, "make a socket")};
     socket_.Reset(sockets[0]);
-    UniqueFd its(sockets[1]);
+    const UniqueFd its(sockets[1]);
     const bool map_all = request_.namespaces.user && !request_.map_root && CanMapAllIds();
-    ContainerArgs args = {request_, plan, granted, map_all, geteuid(), getegid(), false, request_.namespaces.pid ? 0 : getpid()};
+    ContainerArgs args = {request_, plan, granted, its.get(), map_all, geteuid(), getegid(), false, request_.namespaces.pid ? 0 : getpid()};
     const long pid = CloneContainer(args.enter_unified);
     if (pid == 0) {
       socket_.Reset();
-      ContainerMain(args, std::move(its));
+      ContainerMain(args);
     }
     if (pid < 0) {
       const int error = errno;

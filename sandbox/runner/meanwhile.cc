@@ -1,0 +1,57 @@
+#include "sandbox/runner/meanwhile.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+#include <cerrno>
+
+namespace isla::runner {
+namespace {
+
+constexpr size_t kStackBytes = 256 * 1024;
+
+// What sanitizers add to every function is a thread's own, and these two would be one thread to them: there the caller waits.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(ISLA_TSAN)
+constexpr int kMeanwhile = CLONE_VFORK;
+#else
+constexpr int kMeanwhile = 0;
+#endif
+
+}  // namespace
+
+Meanwhile::~Meanwhile() { Reap(); }
+
+void Meanwhile::Reap() {
+  if (helper_ > 0) {
+    while (waitpid(helper_, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
+  helper_ = -1;
+  if (stack_ != nullptr) munmap(stack_, kStackBytes);
+  stack_ = nullptr;
+}
+
+int Meanwhile::Main(void* self) {
+  Meanwhile& meanwhile = *static_cast<Meanwhile*>(self);
+  meanwhile.status_ = meanwhile.function_(meanwhile.argument_);
+  meanwhile.returned_ = true;
+  return 0;
+}
+
+Status Meanwhile::Begin() {
+  // Mapped, not allocated: for so much malloc would first look at all that was freed, page by page, which are copied as a fork left them.
+  void* const stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+  if (stack == MAP_FAILED) return FromErrno(errno, "map a stack");
+  stack_ = stack;
+  helper_ = clone(Main, static_cast<char*>(stack) + kStackBytes, CLONE_VM | CLONE_FILES | CLONE_FS | kMeanwhile | SIGCHLD, this);
+  return helper_ > 0 ? OkStatus() : FromErrno(errno, "start a helper of the container's first process");
+}
+
+Status Meanwhile::Wait() {
+  Reap();
+  return returned_ ? std::move(status_) : Error(Code::kInternal, "a helper of the container's first process was killed");
+}
+
+}  // namespace isla::runner

@@ -75,7 +75,7 @@ Status ReadHead(const json::Value& head, CompiledPolicy& out) {
 
 }  // namespace
 
-uint32_t CompiledPolicy::AnswerToExecve() const {
+uint32_t AnswerToExecve(const Program& filter, Arch arch) {
   const auto number = SyscallNumber(arch, "execve");
   if (!number) return SECCOMP_RET_ALLOW;
   // Its arguments are pointers, of which rules see that they aren't null.
@@ -137,23 +137,28 @@ StatusOr<CompiledPolicy> CompiledPolicy::FromBytesButTable(std::string_view byte
 
 StatusOr<CompiledPolicy> CompilePolicy(const Policy& policy, Sections sections, std::string name, std::string hash, const Program* floor) {
   CompiledPolicy out;
-  ASSIGN_OR_RETURN(Filter filter, Compile(policy));
+  out.name = std::move(name);
+  out.hash = std::move(hash);
+  out.sections = std::move(sections);
+  RETURN_IF_ERROR(CompileInto(policy, out));
   if (floor != nullptr) {
     out.floor = *floor;
   } else {
     ASSIGN_OR_RETURN(Filter compiled, Compile(FloorPolicy(policy.arch)));
     out.floor = std::move(compiled.program);
   }
-  ASSIGN_OR_RETURN(out.table, RuleTable::Build(policy, sections.program ? &*sections.program : nullptr));
-  out.name = std::move(name);
-  out.hash = std::move(hash);
+  return out;
+}
+
+Status CompileInto(const Policy& policy, CompiledPolicy& out) {
+  ASSIGN_OR_RETURN(Filter filter, Compile(policy));
+  ASSIGN_OR_RETURN(out.table, RuleTable::Build(policy, out.sections.program ? &*out.sections.program : nullptr));
   out.arch = policy.arch;
   out.mode = policy.mode;
   out.filter = std::move(filter.program);
   out.notified = std::move(filter.notified);
   out.notifies_rest = filter.notifies_rest;
-  out.sections = std::move(sections);
-  return out;
+  return OkStatus();
 }
 
 std::string FilterId(const Program& filter) {

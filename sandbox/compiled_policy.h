@@ -37,9 +37,6 @@ struct CompiledPolicy {
   /// Whether `filter` is to be loaded with a listener.
   bool NeedsSupervisor() const { return !notified.empty() || notifies_rest; }
 
-  /// SECCOMP_RET_*'s action for the call that starts a command: whether anything can be run under the policy.
-  uint32_t AnswerToExecve() const;
-
   /// Everything, with a checksum.
   std::string ToBytes() const;
   /// Checks all of it: both programs load, the table is sound and of this architecture and mode. INVALID_ARGUMENT;
@@ -52,6 +49,12 @@ struct CompiledPolicy {
 /// Floor and policy as programs, and the table. `floor`: FloorPolicy() of the policy's architecture, compiled, if somebody has it; it is
 /// half of the work. INVALID_ARGUMENT and RESOURCE_EXHAUSTED as Compile() and RuleTable::Build().
 StatusOr<CompiledPolicy> CompilePolicy(const Policy& policy, Sections sections, std::string name, std::string hash, const Program* floor = nullptr);
+
+/// What CompilePolicy() does but for name, hash, floor and sections, which `out` has: sets all else of it.
+Status CompileInto(const Policy& policy, CompiledPolicy& out);
+
+/// SECCOMP_RET_*'s action for the call that starts a command: whether anything can be run under a policy's filter.
+uint32_t AnswerToExecve(const Program& filter, Arch arch);
 
 /// A name of a filter, by its bytes: to find out whether one is meant that is known. No proof against who wants another one to have it.
 std::string FilterId(const Program& filter);

@@ -126,7 +126,7 @@ class Box {
   }
 
   static bool StartsNothing(const CompiledPolicy& compiled) {
-    const uint32_t answer = compiled.AnswerToExecve();
+    const uint32_t answer = AnswerToExecve(compiled.filter, compiled.arch);
     return answer == SECCOMP_RET_ERRNO || answer == SECCOMP_RET_KILL_PROCESS || answer == SECCOMP_RET_KILL_THREAD;
   }
 

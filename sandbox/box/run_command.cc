@@ -80,14 +80,17 @@ StatusOr<Prepared> Prepare(const RunFlags& flags, SandboxPolicy policy, BoxIo& i
   if (IsBuiltIn(policy)) {
     request.policy = BuiltInPolicy();
   } else {
-    const Program floor = BuiltInPolicy().floor;
-    StatusOr<CompiledPolicy> compiled = runner::CompileForRun(std::move(policy.policy), std::move(policy.sections), std::move(policy.name), std::move(policy.hash), keeping.net_by, &floor);
+    const Status lowered = runner::LowerSections(policy.policy, policy.sections, keeping.net_by);
     // Else the kernel would keep what is refused here.
-    if (!compiled.ok() && compiled.status().code() == Code::kFailedPrecondition && !keeping.no_net.empty()) {
-      return Error(Code::kFailedPrecondition, fmt::format("{} (a control group could keep it: {})", Message(compiled.status()), keeping.no_net));
+    if (lowered.code() == Code::kFailedPrecondition && !keeping.no_net.empty()) {
+      return Error(Code::kFailedPrecondition, fmt::format("{} (a control group could keep it: {})", Message(lowered), keeping.no_net));
     }
-    RETURN_IF_ERROR(compiled);
-    request.policy = *std::move(compiled);
+    RETURN_IF_ERROR(lowered);
+    request.policy.name = std::move(policy.name);
+    request.policy.hash = std::move(policy.hash);
+    request.policy.floor = BuiltInPolicy().floor;
+    request.policy.sections = std::move(policy.sections);
+    request.compile = [rules = std::move(policy.policy)](CompiledPolicy& out) { return CompileInto(rules, out); };
   }
   const bool relative = !request.root.empty() && request.root.front() != '/';
   if (relative || (request.folder.empty() && request.root.empty() && request.namespaces.mount)) {
@@ -119,9 +122,8 @@ int RunCommand(const BoxOptions& options, BoxIo& io) {
   const Sections sections = policy->sections;
   StatusOr<Prepared> prepared = Prepare(options.run, *std::move(policy), io);
   if (!prepared.ok()) return trouble(prepared.status());
-  const runner::Request* const request = &prepared->request;
-  // Else there is nothing to ask, and nothing that could be changed.
-  const bool asked = (request->policy.NeedsSupervisor() || prepared->keeping.group) && !request->hidden.empty();
+  runner::Request* const request = &prepared->request;
+  const bool asked = !request->hidden.empty();
   std::optional<Control> control;
   if (asked) {
     // Decoded again if somebody asks, as it could be before: a copy would cost each start as much.

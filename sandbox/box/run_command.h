@@ -23,7 +23,7 @@ struct Prepared {
   runner::Request request;
 };
 
-/// What is to be run: the flags, our environment and folder, and the policy compiled for them. Says on standard error what isn't kept.
+/// What is to be run: the flags, our environment and folder, and the policy lowered for them. Says on standard error what isn't kept.
 StatusOr<Prepared> Prepare(const RunFlags& flags, SandboxPolicy policy, BoxIo& io);
 
 /// Returns the command's exit status as a shell's, or 125 to 127. For a program's main() only: see runner::Run().

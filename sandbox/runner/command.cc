@@ -33,6 +33,7 @@ Status LoadFilter(const sandbox::Program& filter, std::string_view what) {
 struct Child {
   const Request& request;
   const landlock::Plan& plan;
+  const CommandFilter& filter;
   const StartOptions options;
   const std::string& path;
   std::vector<char*> argv, environment;
@@ -59,8 +60,8 @@ Status Prepare(Child& child) {
     RETURN_IF_ERROR(landlock::Restrict(child.plan, root.get(), &child.started.missing));
   }
   ResetSignals();
-  if (!request.policy.NeedsSupervisor()) return LoadFilter(request.policy.filter, "policy's filter");
-  const supervisor::Loaded loaded = supervisor::LoadWithListener(request.policy.filter);
+  if (!child.filter.listener) return LoadFilter(child.filter.program, "policy's filter");
+  const supervisor::Loaded loaded = supervisor::LoadWithListener(child.filter.program);
   if (loaded.error == EBUSY) return Error(Code::kFailedPrecondition, "load the policy's filter: a process above has a listener already, the kernel allows one (a policy without notified calls can be nested)");
   if (loaded.error != 0) return FromErrno(loaded.error, "load the policy's filter");
   child.started.listener.Reset(loaded.listener);
@@ -108,8 +109,8 @@ void HoldToCpus(unsigned cpus) {
   (void)sched_setaffinity(0, sizeof set, &set);
 }
 
-std::string Explanation(const Request& request, int error) {
-  const uint32_t verdict = request.policy.AnswerToExecve();
+std::string Explanation(const Request& request, const sandbox::Program& filter, int error) {
+  const uint32_t verdict = sandbox::AnswerToExecve(filter, sandbox::kNativeArch);
   if (verdict == SECCOMP_RET_ERRNO) {
     return " (the policy refuses execve, so nothing can be run under it: isla-box explain POLICY 'execve(\"/x\")' says by which rule)";
   }
@@ -136,12 +137,12 @@ Status ConfineSelf(const Request& request) {
   return request.policy.floor.empty() ? OkStatus() : LoadFilter(request.policy.floor, "floor");
 }
 
-Failure StartCommand(const Request& request, const landlock::Plan& plan, const StartOptions& options, Started& out) {
+Failure StartCommand(const Request& request, const landlock::Plan& plan, const CommandFilter& filter, const StartOptions& options, Started& out) {
   const ProgramPath program = FindProgram(request.command[0], request.environment);
   if (program.error == ENOENT) return {Errorf(Code::kNotFound, "'{}' not found", request.command[0]), kNotFound};
   if (program.error == EISDIR) return {Errorf(Code::kPermissionDenied, "'{}' can't be run: it is a folder", program.path), kCannotRun};
   if (program.error != 0) return {Errorf(Code::kPermissionDenied, "'{}' can't be run: {} (is it executable? chmod +x)", program.path, std::strerror(program.error)), kCannotRun};
-  Child child = {request, plan, options, program.path, Pointers(request.command), Pointers(request.environment), out};
+  Child child = {request, plan, filter, options, program.path, Pointers(request.command), Pointers(request.environment), out};
   // Mapped, not allocated: for so much malloc would first look at all that was freed, page by page, which are copied as a fork left them.
   void* const stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
   if (stack == MAP_FAILED) return {FromErrno(errno, "map a stack")};
@@ -160,7 +161,7 @@ Failure StartCommand(const Request& request, const landlock::Plan& plan, const S
   }
   if (child.failure.ok()) child.failure.status = Error(Code::kInternal, "the process that was to become the command was killed");
   const int error = child.failure.status.code() == Code::kPermissionDenied ? EACCES : 0;
-  child.failure.status = Error(child.failure.status.code(), Message(child.failure.status) + (child.failure.exit == kCannotRun ? Explanation(request, error) : ""));
+  child.failure.status = Error(child.failure.status.code(), Message(child.failure.status) + (child.failure.exit == kCannotRun ? Explanation(request, filter.program, error) : ""));
   return child.failure;
 }
 

@@ -31,7 +31,7 @@ Status NoFolder(const std::string& folder, int error);
 
 struct Started {
   pid_t pid = -1;
-  UniqueFd listener;           // valid if the policy needs a supervisor
+  UniqueFd listener;           // valid if the filter has one
   bool wait_killable = false;
   std::vector<std::string> missing;  // paths of files.allow and exec.allow that aren't there
 };
@@ -40,12 +40,17 @@ struct Started {
 /// process, for good.
 Status ConfineSelf(const Request& request);
 
+struct CommandFilter {
+  sandbox::Program program;
+  bool listener = false;          // the policy needs a supervisor
+};
+
 struct StartOptions {
   bool confine = false;           // the child does BoundPrivileges() and ConfineSelf(); else the caller has
   bool die_with_caller = false;   // the caller isn't the first process of a pid namespace
 };
 
 /// Starts the command in the working folder that we are in. The calling process must have one thread.
-Failure StartCommand(const Request& request, const landlock::Plan& plan, const StartOptions& options, Started& out);
+Failure StartCommand(const Request& request, const landlock::Plan& plan, const CommandFilter& filter, const StartOptions& options, Started& out);
 
 }  // namespace isla::runner

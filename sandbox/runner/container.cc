@@ -7,11 +7,13 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <iterator>
 
 #include "api/base/packet.h"
 #include "sandbox/runner/box_group.h"
@@ -83,6 +85,27 @@ Status Build(const ContainerArgs& args) {
   return OkStatus();
 }
 
+/// One packet: whether the filter has a listener, and the program.
+StatusOr<CommandFilter> TakeFilter(const ContainerArgs& args) {
+  if (!args.wait_for_filter) return CommandFilter{args.request.policy.filter, args.request.policy.NeedsSupervisor()};
+  ssize_t size = 0;
+  do {
+    size = recv(args.socket, nullptr, 0, MSG_PEEK | MSG_TRUNC);
+  } while (size < 0 && errno == EINTR);
+  constexpr size_t kInstruction = sizeof(sock_filter);
+  if (size <= 0 || static_cast<size_t>(size) % kInstruction != 1) return Error(Code::kUnavailable, "isla-box ended");
+  CommandFilter out;
+  out.program.resize(static_cast<size_t>(size) / kInstruction);
+  char listener = 0;
+  iovec parts[] = {{&listener, 1}, {out.program.data(), out.program.size() * kInstruction}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = std::size(parts);
+  if (recvmsg(args.socket, &message, 0) != size) return Error(Code::kInternal, "the filter came in part");
+  out.listener = listener != 0;
+  return out;
+}
+
 bool Tell(int socket, const Started& started) {
   const StartedMessage body = {started.pid, started.wait_killable ? 1u : 0u};
   return SendPacket(socket, std::string_view(reinterpret_cast<const char*>(&body), sizeof body), started.listener.get()) ==
@@ -134,10 +157,22 @@ int Reap(pid_t command, int socket) {
 
 }  // namespace
 
+Status SendFilter(int socket, const sandbox::CompiledPolicy& policy) {
+  char listener = policy.NeedsSupervisor() ? 1 : 0;
+  iovec parts[] = {{&listener, 1}, {const_cast<sock_filter*>(policy.filter.data()), policy.filter.size() * sizeof(sock_filter)}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = std::size(parts);
+  if (sendmsg(socket, &message, MSG_NOSIGNAL) >= 0 || errno == EPIPE || errno == ECONNRESET) return OkStatus();
+  return FromErrno(errno, "hand over the filter");
+}
+
 void ContainerMain(const ContainerArgs& args) {
   if (const Status status = Build(args); !status.ok()) Fail({status});
+  const StatusOr<CommandFilter> filter = TakeFilter(args);
+  if (!filter.ok()) Fail({filter.status()});
   Started started;
-  const Failure failure = StartCommand(args.request, args.plan, {.confine = false, .die_with_caller = !args.request.namespaces.pid}, started);
+  const Failure failure = StartCommand(args.request, args.plan, *filter, {.confine = false, .die_with_caller = !args.request.namespaces.pid}, started);
   if (!failure.ok()) Fail(failure);
   for (const std::string& path : started.missing) std::fprintf(stderr, "isla-box: note: '%s' isn't there, so it can't be reached if it comes later\n", path.c_str());
   // If isla-box is gone we are killed in a moment.

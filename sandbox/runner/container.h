@@ -36,11 +36,15 @@ struct ContainerArgs {
   const std::vector<sandbox::ViewFile>& granted;  // files of the view
   int socket = -1;            // to whoever stays outside, ours until we end
   bool wait_for_ids = false;  // for one byte from outside: the ids are mapped there
+  bool wait_for_filter = false;  // for SendFilter(), before the command: it is compiled there
   uid_t uid = 0;              // as outside
   gid_t gid = 0;
   bool enter_unified = false; // it couldn't be cloned into the group
   pid_t outside = 0;          // who may send signals, in our pid namespace: 0 if it has another
 };
+
+/// To the first process. One that has ended, and said why, is no error: its end will be seen.
+Status SendFilter(int socket, const sandbox::CompiledPolicy& policy);
 
 /// Runs in the new namespaces; ends with the command's exit status. kForwarded, ContinueSignal() and SIGCHLD are blocked.
 [[noreturn]] void ContainerMain(const ContainerArgs& args);

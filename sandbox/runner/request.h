@@ -1,10 +1,11 @@
 // What is asked of a run: a command, the compiled policy that it runs under, and the container around it. Plain data, all of it
-// decided: nothing here is looked up while the container is built.
+// decided: nothing here is looked up while the container is built; only what the policy's rules become may be on its way.
 #pragma once
 
 #include <sys/resource.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,6 +41,8 @@ struct GroupEntry {
 
 struct Request {
   sandbox::CompiledPolicy policy;
+  /// Does what sandbox::CompileInto() does with `policy`, if that isn't done: called once, outside, while the container is built.
+  std::function<Status(sandbox::CompiledPolicy& policy)> compile;
   std::vector<std::string> command;      // at least one word; without a '/' looked for in PATH of `environment`
   std::vector<std::string> environment;  // "NAME=value"
   std::string folder;                    // to begin in; "": where we are

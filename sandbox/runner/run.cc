@@ -23,7 +23,6 @@
 #include "sandbox/landlock/landlock.h"
 #include "sandbox/runner/command.h"
 #include "sandbox/runner/container.h"
-#include "sandbox/runner/lower.h"
 #include "sandbox/runner/namespaces.h"
 #include "sandbox/runner/terminal.h"
 #include "sandbox/view/view_files.h"
@@ -50,7 +49,7 @@ int ShellStatus(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 1
 
 class Runner {
  public:
-  Runner(const Request& request, RunObserver& observer) : request_(request), observer_(observer) {}
+  Runner(Request& request, RunObserver& observer) : request_(request), observer_(observer) {}
 
   Outcome Run() {
     const pid_t parent = getppid();
@@ -79,9 +78,6 @@ class Runner {
     StatusOr<landlock::Plan> plan = landlock::MakePlan(request_.policy.sections, landlock::Abi(), {.scopes = request_.namespaces.pid, .go_on_without = request_.go_on_without_landlock});
     if (!plan.ok()) return {Annotate(plan.status(), "spec")};
     for (const std::string& lost : plan->lost) Note("spec." + lost);
-    if (request_.policy.NeedsSupervisor() && access(request_.supervisor.c_str(), X_OK) != 0) {
-      return {FromErrno(errno, fmt::format("start {}, which is installed beside isla-box", request_.supervisor))};
-    }
     const StatusOr<std::vector<sandbox::ViewFile>> granted = Granted();
     if (!granted.ok()) return {granted.status()};
     terminal_.Remember();
@@ -89,6 +85,16 @@ class Runner {
     if (const Status status = OpenAudit(); !status.ok()) return {status};
     if (request_.namespaces.Flags() == 0) return StartHere(*plan);
     return StartContainer(*plan, *granted);
+  }
+
+  /// The rest of the policy, and what there must be because of it.
+  Status CompletePolicy() {
+    if (request_.compile) RETURN_IF_ERROR(request_.compile(request_.policy));
+    if (!request_.policy.NeedsSupervisor()) {
+      if (audit_.valid()) Note("nothing will be audited: the kernel decides all calls of this policy (with \"mode\": \"warn\" what it would refuse goes on, and is audited)");
+      return OkStatus();
+    }
+    return access(request_.supervisor.c_str(), X_OK) == 0 ? OkStatus() : FromErrno(errno, fmt::format("start {}, which is installed beside isla-box", request_.supervisor));
   }
 
   StatusOr<std::vector<sandbox::ViewFile>> Granted() const {
@@ -134,15 +140,15 @@ class Runner {
       return OkStatus();
     }
     if (!audit_.valid()) return FromErrno(errno, fmt::format("open the audit's file '{}'", request_.audit));
-    if (!request_.policy.NeedsSupervisor()) Note("nothing will be audited: the kernel decides all calls of this policy (with \"mode\": \"warn\" what it would refuse goes on, and is audited)");
     return OkStatus();
   }
 
   Failure StartHere(const landlock::Plan& plan) {
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (!request_.folder.empty() && chdir(request_.folder.c_str()) != 0) return {NoFolder(request_.folder, errno)};
+    if (const Status status = CompletePolicy(); !status.ok()) return {status};
     Started started;
-    const Failure failure = StartCommand(request_, plan, {.confine = true, .die_with_caller = true}, started);
+    const Failure failure = StartCommand(request_, plan, {request_.policy.filter, request_.policy.NeedsSupervisor()}, {.confine = true, .die_with_caller = true}, started);
     if (!failure.ok()) return failure;
     child_ = started.pid;
     for (const std::string& path : started.missing) Note(fmt::format("'{}' isn't there, so it can't be reached if it comes later", path));
@@ -156,7 +162,7 @@ class Runner {
     socket_.Reset(sockets[0]);
     const UniqueFd its(sockets[1]);
     const bool map_all = request_.namespaces.user && !request_.map_root && CanMapAllIds();
-    ContainerArgs args = {request_, plan, granted, its.get(), map_all, geteuid(), getegid(), false, request_.namespaces.pid ? 0 : getpid()};
+    ContainerArgs args = {request_, plan, granted, its.get(), map_all, static_cast<bool>(request_.compile), geteuid(), getegid(), false, request_.namespaces.pid ? 0 : getpid()};
     const long pid = CloneContainer(args.enter_unified);
     if (pid == 0) {
       socket_.Reset();
@@ -168,9 +174,13 @@ class Runner {
     }
     child_ = static_cast<pid_t>(pid);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    if (!map_all) return {};
-    if (const Status status = MapAllIds(child_); !status.ok()) return {status};
-    return {send(socket_.get(), "1", 1, MSG_NOSIGNAL) == 1 ? OkStatus() : Error(Code::kUnavailable, "the container's first process ended")};
+    if (map_all) {
+      if (const Status status = MapAllIds(child_); !status.ok()) return {status};
+      if (send(socket_.get(), "1", 1, MSG_NOSIGNAL) != 1) return {Error(Code::kUnavailable, "the container's first process ended")};
+    }
+    // Meanwhile the container is built.
+    if (const Status status = CompletePolicy(); !status.ok()) return {status};
+    return {args.wait_for_filter ? SendFilter(socket_.get(), request_.policy) : OkStatus()};
   }
 
   /// Into the group at once, where the kernel can: to be moved there later takes it some 10 ms.
@@ -219,7 +229,7 @@ class Runner {
         return;
       }
     }
-    observer_.OnStarted();
+    if (request_.policy.NeedsSupervisor() || request_.group.any()) observer_.OnStarted();
   }
 
   Status Supervise(supervisor::Handover handover) {
@@ -374,7 +384,7 @@ class Runner {
     }
   }
 
-  const Request& request_;
+  Request& request_;
   RunObserver& observer_;
   UniqueFd signals_, socket_, audit_, audit_pipe_;
   Terminal terminal_;
@@ -390,11 +400,6 @@ class Runner {
 };
 
 }  // namespace
-
-StatusOr<sandbox::CompiledPolicy> CompileForRun(sandbox::Policy policy, Sections sections, std::string name, std::string hash, NetBy net_by, const sandbox::Program* floor) {
-  RETURN_IF_ERROR(LowerSections(policy, sections, net_by));
-  return sandbox::CompilePolicy(policy, std::move(sections), std::move(name), std::move(hash), floor);
-}
 
 Status CheckHonoured(const Request& request) {
   const Sections& sections = request.policy.sections;
@@ -415,6 +420,6 @@ Status CheckHonoured(const Request& request) {
   return OkStatus();
 }
 
-Outcome Run(const Request& request, RunObserver& observer) { return Runner(request, observer).Run(); }
+Outcome Run(Request& request, RunObserver& observer) { return Runner(request, observer).Run(); }
 
 }  // namespace isla::runner

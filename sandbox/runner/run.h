@@ -20,16 +20,10 @@
 #include <vector>
 
 #include "api/base/status.h"
-#include "sandbox/policy/policy.h"
-#include "sandbox/runner/lower.h"
 #include "sandbox/runner/request.h"
 #include "sandbox/supervisor/keeper.h"
 
 namespace isla::runner {
-
-/// A policy as run() wants it: with the sections that the supervisor enforces lowered to rules (lower.h). Errors as LowerSections()
-/// and CompilePolicy(), whose `floor` it is.
-StatusOr<sandbox::CompiledPolicy> CompileForRun(sandbox::Policy policy, sandbox::Sections sections, std::string name, std::string hash, NetBy net_by, const sandbox::Program* floor = nullptr);
 
 /// FAILED_PRECONDITION or INVALID_ARGUMENT name the field of the policy, or the option, that this run can't honour.
 Status CheckHonoured(const Request& request);
@@ -41,7 +35,8 @@ class RunObserver {
   /// A descriptor to poll for input, or -1; and what to do when there is some.
   virtual int descriptor() const { return -1; }
   virtual void OnReadable(supervisor::Keeper*) {}
-  /// The command has run for a moment, or made its first call that waits. Not called for one that ends before.
+  /// The command has run for a moment, or made its first call that waits. Not called for one that ends before, nor if there is nothing to ask
+  /// about or to change: neither a supervisor nor a control group.
   virtual void OnStarted() {}
 };
 
@@ -50,7 +45,8 @@ struct Outcome {
   std::string error;                // why there was no command; "" if there was, or it was told already
 };
 
-/// Notes (what isn't enforced, what is missing) go to standard error.
-Outcome Run(const Request& request, RunObserver& observer);
+/// Notes (what isn't enforced, what is missing) go to standard error. `request`: its policy is complete from the command's start on, if it wasn't
+/// before; its sections are as sandbox/runner/lower.h leaves them.
+Outcome Run(Request& request, RunObserver& observer);
 
 }  // namespace isla::runner

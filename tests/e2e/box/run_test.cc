@@ -71,6 +71,20 @@ TEST_F(BoxRun, WhatCantBeRunIsToldWithTheReason) {
   }
 }
 
+TEST_F(BoxRun, APolicyThatCantBeCompiledIsToldOnceAndNothingRuns) {
+  std::string rules;
+  for (int i = 0; i < 3000; ++i) rules += fmt::format("{}{{\"syscalls\":[\"ioctl\"],\"when\":\"request == {}\",\"action\":{{\"errno\":{}}}}}", i == 0 ? "" : ",", 7 * i + 1, i % 100 + 1);
+  const std::string policy = folder_.Policy(R"("base":{"groups":["@container"]},"rules":[)" + rules + "]");
+  for (const char* where : {"--unshare=ipc", "--unshare=all", "--no-namespaces"}) {
+    const BoxResult result = folder_.Run({"run", where, "--policy=" + policy, "--", "touch", folder_.path() + "/ran"});
+    EXPECT_EQ(result.exit, 125) << where;
+    const size_t told = result.err.find("isla-box: the policy compiles to more than 4096 instructions\n");
+    ASSERT_NE(told, std::string::npos) << where << result.err;
+    EXPECT_EQ(result.err.find("isla-box: ", told + 1), std::string::npos) << where << result.err;
+    EXPECT_NE(access((folder_.path() + "/ran").c_str(), F_OK), 0) << where;
+  }
+}
+
 TEST_F(BoxRun, ClosedStandardStreamsAreNoDescriptorsOfOurs) {
   const std::string look = "'for f in 0 1 2; do readlink /proc/self/fd/$f; done > " + folder_.path() + "/seen'";
   const std::string run = folder_.box() + " run -- sh -c ";

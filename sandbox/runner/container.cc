@@ -7,13 +7,12 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
-#include <iterator>
+#include <cstring>
 
 #include "api/base/packet.h"
 #include "sandbox/runner/box_group.h"
@@ -50,6 +49,59 @@ Status Ids(const ContainerArgs& args) {
   return got == 1 ? OkStatus() : Error(Code::kUnavailable, "isla-box ended");
 }
 
+/// The next packet from outside, at least one byte.
+StatusOr<std::string> TakePacket(int socket) {
+  ssize_t size = 0;
+  do {
+    size = recv(socket, nullptr, 0, MSG_PEEK | MSG_TRUNC);
+  } while (size < 0 && errno == EINTR);
+  if (size <= 0) return Error(Code::kUnavailable, "isla-box ended");
+  std::string out(static_cast<size_t>(size), '\0');
+  UniqueFd none;
+  return ReceivePacket(socket, out.data(), out.size(), none) == size ? StatusOr<std::string>(std::move(out)) : Error(Code::kInternal, "a packet came in part");
+}
+
+// Of a view's files, one after the other: each text after its size.
+constexpr size_t kPieceBytes = 64 * 1024;
+
+void AppendText(std::string& out, std::string_view text) {
+  const uint64_t size = text.size();
+  out.append(reinterpret_cast<const char*>(&size), sizeof size);
+  out += text;
+}
+
+std::string_view TakeText(std::string_view& rest) {
+  uint64_t size = 0;
+  ISLA_CHECK(rest.size() >= sizeof size);
+  std::memcpy(&size, rest.data(), sizeof size);
+  rest.remove_prefix(sizeof size);
+  ISLA_CHECK(rest.size() >= size);
+  const std::string_view out = rest.substr(0, size);
+  rest.remove_prefix(size);
+  return out;
+}
+
+/// What SendView() sends.
+StatusOr<std::vector<sandbox::ViewFile>> TakeView(int socket) {
+  std::string all;
+  for (bool last = false; !last;) {
+    ASSIGN_OR_RETURN(const std::string packet, TakePacket(socket));
+    last = packet[0] == '.';
+    all.append(packet, 1);
+  }
+  std::vector<sandbox::ViewFile> out;
+  for (std::string_view rest = all; !rest.empty();) {
+    const std::string_view path = TakeText(rest), content = TakeText(rest);
+    out.push_back({std::string(path), std::string(content)});
+  }
+  return out;
+}
+
+Status Sent(ssize_t result, std::string_view what) {
+  if (result >= 0 || errno == EPIPE || errno == ECONNRESET) return OkStatus();
+  return FromErrno(errno, fmt::format("hand over {}", what));
+}
+
 /// All that a helper can do for us: namespaces but the network's are ours together.
 Status BuildInside(const void* shared) {
   const ContainerArgs& args = *static_cast<const ContainerArgs*>(shared);
@@ -57,7 +109,8 @@ Status BuildInside(const void* shared) {
   RETURN_IF_ERROR(Ids(args));
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   if (!request.hostname.empty() && sethostname(request.hostname.data(), request.hostname.size()) != 0) return FromErrno(errno, "set the host name");
-  return request.namespaces.mount ? BuildRoot(request, args.granted) : OkStatus();
+  if (!request.namespaces.mount) return OkStatus();
+  return BuildRoot(request, [&args] { return args.wait_for_view ? TakeView(args.socket) : std::vector<sandbox::ViewFile>(); });
 }
 
 /// The network namespace is ours alone, takes longest and needs no ids.
@@ -85,25 +138,12 @@ Status Build(const ContainerArgs& args) {
   return OkStatus();
 }
 
-/// One packet: whether the filter has a listener, and the program.
+/// What SendFilter() sends.
 StatusOr<CommandFilter> TakeFilter(const ContainerArgs& args) {
   if (!args.wait_for_filter) return CommandFilter{args.request.policy.filter, args.request.policy.NeedsSupervisor()};
-  ssize_t size = 0;
-  do {
-    size = recv(args.socket, nullptr, 0, MSG_PEEK | MSG_TRUNC);
-  } while (size < 0 && errno == EINTR);
-  constexpr size_t kInstruction = sizeof(sock_filter);
-  if (size <= 0 || static_cast<size_t>(size) % kInstruction != 1) return Error(Code::kUnavailable, "isla-box ended");
-  CommandFilter out;
-  out.program.resize(static_cast<size_t>(size) / kInstruction);
-  char listener = 0;
-  iovec parts[] = {{&listener, 1}, {out.program.data(), out.program.size() * kInstruction}};
-  msghdr message{};
-  message.msg_iov = parts;
-  message.msg_iovlen = std::size(parts);
-  if (recvmsg(args.socket, &message, 0) != size) return Error(Code::kInternal, "the filter came in part");
-  out.listener = listener != 0;
-  return out;
+  ASSIGN_OR_RETURN(const std::string packet, TakePacket(args.socket));
+  ASSIGN_OR_RETURN(sandbox::Program program, sandbox::FromBytes(std::string_view(packet).substr(1)));
+  return CommandFilter{std::move(program), packet[0] != 0};
 }
 
 bool Tell(int socket, const Started& started) {
@@ -157,14 +197,24 @@ int Reap(pid_t command, int socket) {
 
 }  // namespace
 
+Status SendView(int socket, const std::vector<sandbox::ViewFile>& files) {
+  std::string all;
+  for (const sandbox::ViewFile& file : files) {
+    AppendText(all, file.path);
+    AppendText(all, file.content);
+  }
+  // Each says whether it is the last.
+  for (size_t at = 0;;) {
+    const std::string_view piece = std::string_view(all).substr(at, kPieceBytes);
+    at += piece.size();
+    const bool last = at == all.size();
+    RETURN_IF_ERROR(Sent(SendPacket(socket, fmt::format("{}{}", last ? '.' : '+', piece)), "the view's files"));
+    if (last) return OkStatus();
+  }
+}
+
 Status SendFilter(int socket, const sandbox::CompiledPolicy& policy) {
-  char listener = policy.NeedsSupervisor() ? 1 : 0;
-  iovec parts[] = {{&listener, 1}, {const_cast<sock_filter*>(policy.filter.data()), policy.filter.size() * sizeof(sock_filter)}};
-  msghdr message{};
-  message.msg_iov = parts;
-  message.msg_iovlen = std::size(parts);
-  if (sendmsg(socket, &message, MSG_NOSIGNAL) >= 0 || errno == EPIPE || errno == ECONNRESET) return OkStatus();
-  return FromErrno(errno, "hand over the filter");
+  return Sent(SendPacket(socket, static_cast<char>(policy.NeedsSupervisor()) + sandbox::ToBytes(policy.filter)), "the filter");
 }
 
 void ContainerMain(const ContainerArgs& args) {

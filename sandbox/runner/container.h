@@ -33,17 +33,18 @@ struct StoppedMessage {
 struct ContainerArgs {
   const Request& request;
   const landlock::Plan& plan;
-  const std::vector<sandbox::ViewFile>& granted;  // files of the view
   int socket = -1;            // to whoever stays outside, ours until we end
   bool wait_for_ids = false;  // for one byte from outside: the ids are mapped there
-  bool wait_for_filter = false;  // for SendFilter(), before the command: it is compiled there
+  bool wait_for_view = false; // for SendView(), when the rest of the root is there: its files are read outside
+  bool wait_for_filter = false;  // for SendFilter(), before the command: it is compiled outside
   uid_t uid = 0;              // as outside
   gid_t gid = 0;
   bool enter_unified = false; // it couldn't be cloned into the group
   pid_t outside = 0;          // who may send signals, in our pid namespace: 0 if it has another
 };
 
-/// To the first process. One that has ended, and said why, is no error: its end will be seen.
+/// To the first process, in this order. One that has ended, and said why, is no error: its end will be seen. They block until it has taken enough.
+Status SendView(int socket, const std::vector<sandbox::ViewFile>& files);
 Status SendFilter(int socket, const sandbox::CompiledPolicy& policy);
 
 /// Runs in the new namespaces; ends with the command's exit status. kForwarded, ContinueSignal() and SIGCHLD are blocked.

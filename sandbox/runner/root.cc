@@ -29,7 +29,7 @@ constexpr const char* kReadOnlyForRoot[] = {"/proc/bus", "/proc/fs", "/proc/irq"
 
 class RootBuilder {
  public:
-  RootBuilder(const Request& request, const std::vector<ViewFile>& granted) : request_(request), granted_(granted) {}
+  RootBuilder(const Request& request, const GrantedFiles& granted) : request_(request), granted_(granted) {}
 
   Status Build() {
     // Mounts of the host still come and go in ours, ours stay ours.
@@ -242,7 +242,8 @@ class RootBuilder {
   }
 
   Status View() {
-    for (const ViewFile& file : granted_) RETURN_IF_ERROR(Show(file, "spec.view"));
+    ASSIGN_OR_RETURN(const std::vector<ViewFile> granted, granted_());
+    for (const ViewFile& file : granted) RETURN_IF_ERROR(Show(file, "spec.view"));
     if (!request_.policy.sections.view) return OkStatus();
     const std::vector<ViewFile>& files = request_.policy.sections.view->files;
     for (size_t i = 0; i < files.size(); ++i) RETURN_IF_ERROR(Show(files[i], fmt::format("spec.view.files[{}].path", i)));
@@ -250,13 +251,13 @@ class RootBuilder {
   }
 
   const Request& request_;
-  const std::vector<ViewFile>& granted_;
+  const GrantedFiles& granted_;
   std::vector<UniqueFd> devices_;
   UniqueFd root_, dev_, proc_, empty_, host_proc_;
 };
 
 }  // namespace
 
-Status BuildRoot(const Request& request, const std::vector<ViewFile>& granted) { return RootBuilder(request, granted).Build(); }
+Status BuildRoot(const Request& request, const GrantedFiles& granted) { return RootBuilder(request, granted).Build(); }
 
 }  // namespace isla::runner

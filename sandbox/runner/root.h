@@ -8,6 +8,7 @@
 // Control groups are read-only wherever they are mounted, if the run is in one of its own.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "api/base/status.h"
@@ -16,7 +17,10 @@
 
 namespace isla::runner {
 
+/// The files that show a grant, asked for when all else is there: they may be on their way.
+using GrantedFiles = std::function<StatusOr<std::vector<sandbox::ViewFile>>()>;
+
 /// Errors name the field of the policy that can't be honoured ("spec.view.files[0].path: ..."), or the step.
-Status BuildRoot(const Request& request, const std::vector<sandbox::ViewFile>& granted);
+Status BuildRoot(const Request& request, const GrantedFiles& granted);
 
 }  // namespace isla::runner

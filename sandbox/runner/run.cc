@@ -78,13 +78,11 @@ class Runner {
     StatusOr<landlock::Plan> plan = landlock::MakePlan(request_.policy.sections, landlock::Abi(), {.scopes = request_.namespaces.pid, .go_on_without = request_.go_on_without_landlock});
     if (!plan.ok()) return {Annotate(plan.status(), "spec")};
     for (const std::string& lost : plan->lost) Note("spec." + lost);
-    const StatusOr<std::vector<sandbox::ViewFile>> granted = Granted();
-    if (!granted.ok()) return {granted.status()};
     terminal_.Remember();
     if (const Status status = Signals(parent); !status.ok()) return {status};
     if (const Status status = OpenAudit(); !status.ok()) return {status};
     if (request_.namespaces.Flags() == 0) return StartHere(*plan);
-    return StartContainer(*plan, *granted);
+    return StartContainer(*plan);
   }
 
   /// The rest of the policy, and what there must be because of it.
@@ -97,13 +95,13 @@ class Runner {
     return access(request_.supervisor.c_str(), X_OK) == 0 ? OkStatus() : FromErrno(errno, fmt::format("start {}, which is installed beside isla-box", request_.supervisor));
   }
 
-  StatusOr<std::vector<sandbox::ViewFile>> Granted() const {
+  /// What the view shows of the grant; nothing if it shows none.
+  view::GrantedView Granted() const {
     const auto& view = request_.policy.sections.view;
     view::GrantedView granted;
     if (view && view->granted_cpus) granted.cpus = view::FirstCpus(request_.cpus);
     if (view && view->granted_memory) granted.memory_bytes = request_.memory_bytes;
-    if (granted.cpus.empty() && granted.memory_bytes == 0) return std::vector<sandbox::ViewFile>();
-    return view::GrantedFiles(granted);
+    return granted;
   }
 
   Status Signals(pid_t parent) {
@@ -156,13 +154,14 @@ class Runner {
     return {};
   }
 
-  Failure StartContainer(const landlock::Plan& plan, const std::vector<sandbox::ViewFile>& granted) {
+  Failure StartContainer(const landlock::Plan& plan) {
+    const view::GrantedView granted = Granted();
     int sockets[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) return {FromErrno(errno, "make a socket")};
     socket_.Reset(sockets[0]);
-    const UniqueFd its(sockets[1]);
+    UniqueFd its(sockets[1]);
     const bool map_all = request_.namespaces.user && !request_.map_root && CanMapAllIds();
-    ContainerArgs args = {request_, plan, granted, its.get(), map_all, static_cast<bool>(request_.compile), geteuid(), getegid(), false, request_.namespaces.pid ? 0 : getpid()};
+    ContainerArgs args = {request_, plan, its.get(), map_all, granted.any(), static_cast<bool>(request_.compile), geteuid(), getegid(), false, request_.namespaces.pid ? 0 : getpid()};
     const long pid = CloneContainer(args.enter_unified);
     if (pid == 0) {
       socket_.Reset();
@@ -173,12 +172,18 @@ class Runner {
       return {FromErrno(error, "make the namespaces" + WhyNone(error))};
     }
     child_ = static_cast<pid_t>(pid);
+    its.Reset();  // else who has ended would seem to be there
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     if (map_all) {
       if (const Status status = MapAllIds(child_); !status.ok()) return {status};
       if (send(socket_.get(), "1", 1, MSG_NOSIGNAL) != 1) return {Error(Code::kUnavailable, "the container's first process ended")};
     }
     // Meanwhile the container is built.
+    if (args.wait_for_view) {
+      const StatusOr<std::vector<sandbox::ViewFile>> files = view::GrantedFiles(granted);
+      if (!files.ok()) return {files.status()};
+      if (const Status status = SendView(socket_.get(), *files); !status.ok()) return {status};
+    }
     if (const Status status = CompletePolicy(); !status.ok()) return {status};
     return {args.wait_for_filter ? SendFilter(socket_.get(), request_.policy) : OkStatus()};
   }

@@ -26,6 +26,7 @@ struct GrantedView {
   std::vector<unsigned> cpus;  // ids, ascending; empty: as the machine has them
   uint64_t memory_bytes = 0;   // 0: as the machine has it
   uint64_t used_bytes = 0;
+  bool any() const { return !cpus.empty() || memory_bytes != 0; }
 };
 
 /// How many whole cpus a grant of so many thousandths is: rounded up, at least one.

@@ -77,7 +77,7 @@ function(isla_add_lean_executable name)
     target_link_libraries(${name} PRIVATE $<TARGET_FILE:${library}>)
   endforeach()
   pkg_check_modules(ABSL_STATIC REQUIRED QUIET absl_status absl_statusor)
-  target_link_libraries(${name} PRIVATE -Wl,-Bstatic ${ABSL_STATIC_STATIC_LIBRARIES} yajl_s lua5.4)
+  target_link_libraries(${name} PRIVATE -Wl,-Bstatic ${ABSL_STATIC_STATIC_LIBRARIES} yajl_s md lua5.4)
   target_link_options(${name} PRIVATE -Wl,--gc-sections)
   # What runs once, before main(), stands together: else each file's part of it brings its own 64 KiB of the program into memory.
   if(LLD)

@@ -1,5 +1,5 @@
-// SHA-256 of bytes that come piece by piece. Of bytes that are there at once: Sha256Hex in uuid.h. Both by libcrypto (sha256.cc), or without it in
-// programs that have sha256_lean.cc among their own sources.
+// SHA-256 of bytes that come piece by piece. Of bytes that are there at once: Sha256Hex in uuid.h. By libmd: before main()
+// libcrypto asks the processor what it can, in a virtual machine by exits to the hypervisor, and isla-box starts before every command.
 #pragma once
 
 #include <memory>

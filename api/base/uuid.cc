@@ -1,12 +1,13 @@
 #include "api/base/uuid.h"
 
-#define OPENSSL_SUPPRESS_DEPRECATED  // the low-level digests: EVP's first use costs a millisecond of set-up
-#include <openssl/sha.h>
+#include <sha1.h>
 #include <sys/random.h>
 
 #include <array>
 #include <cerrno>
 #include <cstdint>
+
+#include "api/base/sha256.h"
 
 namespace isla {
 namespace {
@@ -41,10 +42,11 @@ std::string FormatUuid(std::array<unsigned char, 16> bytes, int version) {
 }
 
 std::string Sha1(std::string_view bytes) {
-  SHA_CTX context;
-  std::string out(SHA_DIGEST_LENGTH, '\0');
-  ISLA_CHECK(SHA1_Init(&context) == 1 && SHA1_Update(&context, bytes.data(), bytes.size()) == 1 &&
-             SHA1_Final(reinterpret_cast<unsigned char*>(out.data()), &context) == 1);
+  SHA1_CTX context;
+  std::string out(SHA1_DIGEST_LENGTH, '\0');
+  SHA1Init(&context);
+  SHA1Update(&context, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  SHA1Final(reinterpret_cast<uint8_t*>(out.data()), &context);
   return out;
 }
 
@@ -89,6 +91,12 @@ bool IsUuid(std::string_view text) {
     if (dash ? c != '-' : !digit) return false;
   }
   return true;
+}
+
+std::string Sha256Hex(std::string_view bytes) {
+  Sha256 digest;
+  digest.Update(bytes);
+  return digest.Hex();
 }
 
 std::string RandomHex(size_t size_bytes, Random& random) {

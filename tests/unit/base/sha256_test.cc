@@ -1,4 +1,3 @@
-// Of both: base_test has the one by libcrypto, base_sha256_lean_test the other.
 #include "api/base/sha256.h"
 
 #include <gtest/gtest.h>

@@ -20,6 +20,10 @@ using std::chrono::milliseconds;
 
 /// How long to wait for one endpoint before looking at the next.
 constexpr Duration kSlice = milliseconds(100);
+/// How long the others are waited for before the one that failed is tried again: more than they pause between two attempts to connect.
+constexpr Duration kOthersFirst = std::chrono::seconds(1);
+/// A connection to one that is frozen looks alive for so long: the keepalive's time and time-out, below.
+constexpr Duration kSuspicion = std::chrono::seconds(15);
 
 /// For gRPC's URI parser: all but what a path may hold as it is.
 std::string PercentEncode(std::string_view path) {
@@ -139,11 +143,14 @@ StatusOr<std::unique_ptr<Channels>> Channels::Make(const EtcdOptions& options) {
 StatusOr<const Endpoint*> Channels::Connected(Duration wait) {
   const size_t first = current_.load(std::memory_order_relaxed);
   if (endpoints_[first].channel->GetState(true) == GRPC_CHANNEL_READY) return &endpoints_[first];
-  const gpr_timespec until = GrpcDeadline(wait);
+  const gpr_timespec until = GrpcDeadline(wait), others_until = GrpcDeadline(std::min<Duration>(wait / 2, kOthersFirst));
+  std::optional<size_t> suspect = SuspectNow();
+  if (suspect == first) suspect.reset();
   for (size_t turn = 0;; ++turn) {
     // All are told to connect, so that waiting for one is no loss for the others.
+    if (gpr_time_cmp(gpr_now(GPR_CLOCK_MONOTONIC), others_until) >= 0) suspect.reset();
     for (const Endpoint& endpoint : endpoints_) {
-      if (endpoint.channel->GetState(true) != GRPC_CHANNEL_READY) continue;
+      if (endpoint.channel->GetState(true) != GRPC_CHANNEL_READY || endpoint.index == suspect) continue;
       current_.store(endpoint.index, std::memory_order_relaxed);
       return &endpoint;
     }
@@ -159,6 +166,14 @@ StatusOr<const Endpoint*> Channels::Connected(Duration wait) {
 void Channels::Failed(const Endpoint& endpoint) {
   size_t expected = endpoint.index;
   current_.compare_exchange_strong(expected, (endpoint.index + 1) % endpoints_.size(), std::memory_order_relaxed);
+  const MutexLock lock(mu_);
+  suspect_ = {endpoint.index, Clock::Real().Monotonic() + kSuspicion};
+}
+
+std::optional<size_t> Channels::SuspectNow() const {
+  const MutexLock lock(mu_);
+  if (!suspect_ || Clock::Real().Monotonic() >= suspect_->until) return std::nullopt;
+  return suspect_->index;
 }
 
 }  // namespace isla::store

@@ -8,10 +8,12 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "api/base/clock.h"
+#include "api/base/mutex.h"
 #include "store/etcd/etcd_store.h"
 
 namespace isla::store {
@@ -37,17 +39,27 @@ class Channels {
 
   /// The endpoint in use, connected or not.
   const Endpoint& Current() const { return endpoints_[current_.load(std::memory_order_relaxed)]; }
-  /// A connected one: the one in use if it is, else the first that comes up. UNAVAILABLE: none within `wait`.
+  /// A connected one: the one in use if it is, else the first that comes up; one that has just failed a call last of all, since one that is
+  /// frozen looks connected until a ping has told. UNAVAILABLE: none within `wait`.
   StatusOr<const Endpoint*> Connected(Duration wait);
   /// A call to `endpoint` failed in a way that another one may not: use the next from now on.
   void Failed(const Endpoint& endpoint);
   size_t size() const { return endpoints_.size(); }
 
  private:
+  struct Suspect {
+    size_t index = 0;
+    MonotonicTime until;
+  };
+
   Channels() = default;
+  /// The endpoint that failed last, while nothing else can have told whether its connection is alive.
+  std::optional<size_t> SuspectNow() const EXCLUDES(mu_);
 
   std::vector<Endpoint> endpoints_;
   std::atomic<size_t> current_{0};
+  mutable Mutex mu_;
+  std::optional<Suspect> suspect_ GUARDED_BY(mu_);
 };
 
 }  // namespace isla::store

@@ -419,6 +419,23 @@ TEST_F(EtcdFault, ACallToAFrozenEndpointMovesTheNextOneOn) {
   EXPECT_TRUE(store->Get("/t/a", seconds(3)).ok());  // far less than the 15 s that the keepalive would take
 }
 
+TEST_F(EtcdFault, AFrozenEndpointIsNotGoneBackToWhileAnotherComesUp) {
+  EtcdProcess other;
+  other.Start();
+  etcd_.Freeze();
+  auto store = Connect({other.endpoint(), etcd_.endpoint()});
+  ASSERT_TRUE(store->Get("/t/a").ok());
+  other.Freeze();
+  EXPECT_EQ(store->Get("/t/a", milliseconds(300)).status().code(), Code::kDeadlineExceeded);
+  // Now the one that failed looks connected, the next one doesn't yet.
+  std::jthread later([this] {
+    std::this_thread::sleep_for(milliseconds(50));
+    etcd_.Thaw();
+  });
+  const auto got = store->Get("/t/a", seconds(10));
+  EXPECT_TRUE(got.ok()) << ToString(got.status());
+}
+
 TEST_F(EtcdFault, ALeaseOutlivesARestartOfEtcdIfItIsKeptAlive) {
   const auto lease = store_->GrantLease(seconds(30));
   ASSERT_TRUE(lease.ok());

@@ -4,7 +4,6 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -14,6 +13,7 @@
 #include <cstring>
 
 #include "sandbox/runner/box_group.h"
+#include "sandbox/runner/clone_stack.h"
 #include "sandbox/runner/privileges.h"
 #include "sandbox/runner/program_path.h"
 #include "sandbox/supervisor/load.h"
@@ -21,8 +21,6 @@
 
 namespace isla::runner {
 namespace {
-
-constexpr size_t kStackBytes = 256 * 1024;
 
 Status LoadFilter(const sandbox::Program& filter, std::string_view what) {
   const int error = supervisor::LoadFilter(filter);
@@ -143,14 +141,11 @@ Failure StartCommand(const Request& request, const landlock::Plan& plan, const C
   if (program.error == EISDIR) return {Errorf(Code::kPermissionDenied, "'{}' can't be run: it is a folder", program.path), kCannotRun};
   if (program.error != 0) return {Errorf(Code::kPermissionDenied, "'{}' can't be run: {} (is it executable? chmod +x)", program.path, std::strerror(program.error)), kCannotRun};
   Child child = {request, plan, filter, options, program.path, Pointers(request.command), Pointers(request.environment), out};
-  // Mapped, not allocated: for so much malloc would first look at all that was freed, page by page, which are copied as a fork left them.
-  void* const stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-  if (stack == MAP_FAILED) return {FromErrno(errno, "map a stack")};
+  const CloneStack stack;
+  if (!stack.valid()) return {FromErrno(errno, "map a stack")};
   // Signals come to the parent meanwhile; the child has its own table of handlers.
-  const int pid = clone(Main, static_cast<char*>(stack) + kStackBytes, CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &child);
-  const int error_of_clone = errno;
-  munmap(stack, kStackBytes);
-  if (pid < 0) return {FromErrno(error_of_clone, "start the command's process")};
+  const int pid = clone(Main, stack.top(), CLONE_VM | CLONE_VFORK | CLONE_FILES | SIGCHLD, &child);
+  if (pid < 0) return {FromErrno(errno, "start the command's process")};
   if (child.executed) {
     out.pid = pid;
     return {};

@@ -2,15 +2,12 @@
 
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <cerrno>
 
 namespace isla::runner {
 namespace {
-
-constexpr size_t kStackBytes = 256 * 1024;
 
 // What sanitizers add to every function is a thread's own, and these two would be one thread to them: there the caller waits.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(ISLA_TSAN)
@@ -29,8 +26,7 @@ void Meanwhile::Reap() {
     }
   }
   helper_ = -1;
-  if (stack_ != nullptr) munmap(stack_, kStackBytes);
-  stack_ = nullptr;
+  stack_.reset();
 }
 
 int Meanwhile::Main(void* self) {
@@ -41,11 +37,8 @@ int Meanwhile::Main(void* self) {
 }
 
 Status Meanwhile::Begin() {
-  // Mapped, not allocated: for so much malloc would first look at all that was freed, page by page, which are copied as a fork left them.
-  void* const stack = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-  if (stack == MAP_FAILED) return FromErrno(errno, "map a stack");
-  stack_ = stack;
-  helper_ = clone(Main, static_cast<char*>(stack) + kStackBytes, CLONE_VM | CLONE_FILES | CLONE_FS | kMeanwhile | SIGCHLD, this);
+  if (!stack_.emplace().valid()) return FromErrno(errno, "map a stack");
+  helper_ = clone(Main, stack_->top(), CLONE_VM | CLONE_FILES | CLONE_FS | kMeanwhile | SIGCHLD, this);
   return helper_ > 0 ? OkStatus() : FromErrno(errno, "start a helper of the container's first process");
 }
 

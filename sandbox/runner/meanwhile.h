@@ -11,7 +11,10 @@
 
 #include <sys/types.h>
 
+#include <optional>
+
 #include "api/base/status.h"
+#include "sandbox/runner/clone_stack.h"
 
 namespace isla::runner {
 
@@ -37,7 +40,7 @@ class Meanwhile {
 
   const Function function_;
   const void* const argument_;
-  void* stack_ = nullptr;
+  std::optional<CloneStack> stack_;
   pid_t helper_ = -1;
   bool returned_ = false;
   Status status_;
